@@ -42,8 +42,9 @@ def test_vectors_of_one_length_are_examples(x, y):
     np.testing.assert_array_equal(read.train.y, expected.train.y)
 
 
-def test_a_vector_of_unknown_length_is_an_example():
-    specs = (tf.TensorSpec([None]), tf.TensorSpec([1], tf.int32))
+@pytest.mark.parametrize("shape", [[1], None])
+def test_a_vector_of_unknown_length_is_an_example(shape):
+    specs = (tf.TensorSpec([None]), tf.TensorSpec(shape, tf.int32))
     made = tf.data.Dataset.from_generator(
         lambda: zip(X, Y[:, None], strict=True), output_signature=specs
     )
@@ -74,6 +75,8 @@ def test_pipelines_of_another_form_are_refused(monkeypatch):
         (pipeline(X), "elements must be .x, y. or"),
         (tf.data.Dataset.from_tensor_slices({"x": X}), "elements must be .x, y. or .*got dict"),
         (pipeline(X, Y).take(0), "has no examples"),
+        (pipeline(X[:, 0], Y, batch=7), r"x has shape \(40,\); give one row for each example"),
+        (pipeline({"a": X[:, 0]}, Y, batch=7), r"x_a has shape \(40,\); give one row"),
         ({"test": pipeline(X, Y)}, "the parts are test; give train"),
         ({"train": pipeline(X, Y), "tset": pipeline(X, Y)}, "the parts are train, tset"),
     ]:

@@ -151,12 +151,13 @@ def read(pipeline: Any, part: str, where: str, suffix: str, sample: bool = False
 def _in_batches(x: Any, y: Any) -> bool:
     """Return whether the elements are batches: the first axes of all tensors have one length.
 
-    The inputs of a batch have at least two axes: a vector is the features of one example.
+    The inputs of a batch have at least two axes: a vector is the features of one example. Targets
+    of unknown length are those of a batch all the same, whose inputs are refused later.
     """
     import tensorflow as tf
 
     if 1 in [spec.shape.rank for spec in tf.nest.flatten(x)]:
-        return False
+        return all(s.shape.rank == 1 and s.shape[0] is None for s in tf.nest.flatten(y))
     specs = tf.nest.flatten((x, y))
     ranks = [spec.shape.rank for spec in specs]
     if None in ranks or 0 in ranks:
