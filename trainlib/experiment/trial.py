@@ -233,15 +233,19 @@ def check_trial(config: ExperimentConfig) -> None:
         raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
 
 
-def check_one_machine(name: str, config: ExperimentConfig) -> None:
+def check_one_machine(name: str, config: ExperimentConfig, instead: str = "") -> None:
     """Raise `ValueError` if several workers are to train what one machine trains.
 
     Args:
         name: what is trained, for the message.
         config: the experiment.
+        instead: how several machines can take part, for the message. Default: "", they cannot.
     """
     if cluster() is not None or config.strategy == "multi_worker":
-        raise ValueError(f"{name} is trained on one machine: leave out multi_worker and TF_CONFIG")
+        how = f"; {instead}" if instead else ""
+        raise ValueError(
+            f"{name} is trained on one machine: leave out multi_worker and TF_CONFIG{how}"
+        )
 
 
 def _check_start(config: ExperimentConfig, start: Start) -> None:

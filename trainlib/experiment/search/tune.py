@@ -115,7 +115,7 @@ def _check(config: ExperimentConfig, searched: SearchedConfig, options: TuneConf
 
     check_packages(options.sampler)
     check_comparable(searched, options.monitor)
-    check_one_machine("search", config)
+    check_one_machine("search", config, "searches on several machines may share one storage")
     if config.ensemble != EnsembleConfig():
         raise ValueError(
             "ensemble cannot be searched: leave its settings out, and give them to train with the "
