@@ -97,3 +97,12 @@ def test_the_first_of_several_workers_writes(logger, tmp_path):
     other.on_train_begin(status(0)._replace(is_chief=False))
     other.on_epoch_end(status(1)._replace(is_chief=False))
     assert not other.path.exists()
+
+
+@pytest.mark.parametrize("logger", [CSVLogger, JSONLLogger])
+def test_a_missing_folder_is_made(logger, tmp_path):
+    path = tmp_path / "runs" / "first" / "metrics"
+    callback = logger(path)
+    callback.on_train_begin(status(0))
+    callback.on_epoch_end(status(1))
+    assert "0.333" in path.read_text(encoding="utf-8")

@@ -114,3 +114,9 @@ def test_a_layer_that_was_unfrozen_since_then_is_observed_with_the_values_of_the
 def test_a_parameter_without_a_gradient_has_no_statistics():
     found = gradient_statistics({"w": np.array([1.0, 3.0]), "unused": None})
     assert found == {"gradient_mean": {"w": 2.0}, "gradient_std": {"w": 1.0}}
+
+
+def test_inputs_without_an_example_are_refused():
+    model = keras.Sequential([keras.Input((2,)), identity()])
+    with pytest.raises(ValueError, match="x must hold at least one example"):
+        layer_statistics(model, X[:0])

@@ -19,6 +19,7 @@ import trainlib as tl
 from trainlib.callbacks import Callback, SaveEvery, TensorBoard, TrainingStatus
 from trainlib.callbacks.events import Events, require_tensorboard
 from trainlib.callbacks.images import as_images, first_layer, grid
+from trainlib.callbacks.projector import last_hidden, write_embeddings
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(size=(40, 6, 5)).astype("float32")
@@ -257,6 +258,12 @@ def test_some_kernels_have_an_image(shape, image, size):
     assert first_layer(list(params.values()), image) == {}
 
 
+def test_nested_parameters_are_read_in_their_own_order():
+    params = {"b": {"part": {"bias": np.zeros(4), "kernel": np.zeros([3, 3, 1, 4])}}}
+    params["a"] = np.zeros([3, 3, 1, 1])
+    assert list(first_layer(params, None)) == ["b/part/kernel"]
+
+
 def test_some_inputs_are_images():
     assert as_images(np.zeros([2, 6, 5])).shape == (2, 6, 5, 1)
     assert as_images(np.zeros([2, 6, 5, 3])).shape == (2, 6, 5, 3)
@@ -351,6 +358,52 @@ def test_several_inputs_and_outputs_have_images_and_a_projector(tmp_path):
     assert header == "number\tkind"
     assert [row.split("\t")[1] for row in rows] == [str(k % 3) for k in range(12)]
     assert (tmp_path / "train" / "sprite.png").is_file()
+
+
+def test_the_labels_of_one_named_output_have_no_header(tmp_path):
+    write_embeddings(tmp_path, np.zeros([3, 2]), {"kind": np.array([2, 0, 1])}, np.zeros([3, 2]))
+    assert (tmp_path / "metadata.tsv").read_text().splitlines() == ["2", "0", "1"]
+
+
+def test_the_projector_follows_the_calls_of_the_model_that_is_trained():
+    first, inner = (
+        keras.layers.Dense(3),
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]),
+    )
+    inputs = keras.Input((4,))
+    nested = keras.Model(inputs, inner(first(inputs)))
+    assert_hidden(nested, first)
+
+    shared = keras.layers.Dense(2)
+    keras.Model(other := keras.Input((3,)), shared(other))
+    assert_hidden(keras.Model(inputs, shared(first(inputs))), first)
+
+
+def assert_hidden(model, layer):
+    """Check that the last hidden layer of a model is a layer that its inputs go to first."""
+    x = np.float32(RNG.normal(size=(5, 4)))
+    np.testing.assert_array_equal(last_hidden(model)(x), layer(x))
+
+
+def test_a_sum_before_the_outputs_has_nothing_for_the_projector():
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(4)(inputs)
+    outputs = keras.layers.Add()([keras.layers.Dense(4)(hidden), inputs])
+    assert last_hidden(keras.Model(inputs, outputs)) is None
+
+
+def test_nested_parameters_have_histograms_and_an_image(tmp_path):
+    params = {"first": {"kernel": tf.zeros([30, 3])}, "bias": tf.zeros([3])}
+
+    def apply_fn(params, model_state, x, training):
+        logits = tf.reshape(x, [-1, 30]) @ params["first"]["kernel"] + params["bias"]
+        return tl.ModelOutput(tf.nn.softmax(logits), model_state)
+
+    trainer_of(tl.FunctionalModel(apply_fn, params)).fit(
+        (X, Y), callbacks=[TensorBoard(tmp_path, graph=False, examples=(X[:4], Y[:4]))]
+    )
+    tags = read(tmp_path / "train").Tags()["tensors"]
+    assert {"weights/first/kernel", "first_layer/first/kernel"} <= set(tags)
 
 
 def test_a_model_of_one_layer_has_nothing_for_the_projector(tmp_path):
@@ -517,6 +570,8 @@ def test_a_worker_that_does_not_write_takes_part_in_the_computations(tmp_path):
     [
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"histogram_epochs": -1}, "histogram_epochs must be at least 0, got -1"),
+        ({"examples": (X[:0], Y[:0])}, "examples must hold at least one example"),
+        ({"examples": ({"a": X[:0]}, Y[:0])}, "examples must hold at least one example"),
         ({"model": object()}, r"model is for the projector, which also needs examples=\(x, y\)"),
     ],
 )

@@ -19,7 +19,7 @@ class JSONLLogger(Callback):
     keeps the epochs up to its checkpoint. With several workers, only the first one writes.
 
     Args:
-        path: path of the file.
+        path: path of the file; its folder is made if it is missing.
 
     Example:
         >>> logger = tl.callbacks.JSONLLogger("metrics.jsonl")
@@ -36,6 +36,7 @@ class JSONLLogger(Callback):
 
     def on_train_begin(self, status: TrainingStatus) -> None:
         if status.is_chief:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             write_text(self.path, "".join(as_json(results) + "\n" for results in status.history))
 
     def on_epoch_end(self, status: TrainingStatus) -> None:
@@ -51,7 +52,7 @@ class CSVLogger(Callback):
     epochs up to its checkpoint. With several workers, only the first one writes.
 
     Args:
-        path: path of the file.
+        path: path of the file; its folder is made if it is missing.
 
     Example:
         >>> logger = tl.callbacks.CSVLogger("metrics.csv")
@@ -84,6 +85,7 @@ class CSVLogger(Callback):
         """Write the whole table."""
         self._columns = _columns(history)
         head = {name: name for name in self._columns}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.path, _rows([head, *history] if head else [], self._columns))
 
 

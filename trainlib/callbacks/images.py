@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,15 +65,23 @@ def first_layer(params: Tree, shape: tuple[int, ...] | None) -> dict[str, np.nda
     its negative. {} if there is no such kernel.
 
     Args:
-        params: parameters by path, in the order of the layers.
+        params: parameters by path, in the order of the layers; mappings may be nested.
         shape: shape of an input image without the batch; None if inputs are not images.
     """
-    kernels = params.items() if isinstance(params, Mapping) else ()
-    for path, kernel in kernels:
+    for path, kernel in _arrays_by_path(params):
         if len(kernel.shape) in (2, 4):
             tiles = _tiles(np.asarray(kernel).astype(np.float64), shape)
-            return {} if tiles is None else {str(path): grid(_around_grey(tiles))}
+            return {} if tiles is None else {path: grid(_around_grey(tiles))}
     return {}
+
+
+def _arrays_by_path(params: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the paths and arrays of nested mappings in their own order, which is not sorted."""
+    for name, x in params.items() if isinstance(params, Mapping) else ():
+        if isinstance(x, Mapping):
+            yield from _arrays_by_path(x, f"{prefix}{name}/")
+        elif hasattr(x, "shape"):
+            yield f"{prefix}{name}", x
 
 
 def _tiles(kernel: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray | None:

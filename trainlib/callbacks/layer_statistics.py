@@ -83,7 +83,7 @@ def layer_statistics(
 
     Raises:
         TypeError: it is not a Keras model.
-        ValueError: the model is not built.
+        ValueError: the model is not built, or `x` holds no example.
 
     Example:
         >>> model = tl.models.mlp((2,), 1, hidden=(3,), activation="sigmoid")
@@ -121,13 +121,16 @@ class ActivationObserver:
         # A layer that was unfrozen later has its values in `params`, but not in those of `_pure`.
         values = split_weights({**own, **given}, self._pure)
         x = tf.nest.map_structure(tf.convert_to_tensor, x)
+        size = len(tf.nest.flatten(x)[0])
+        if size == 0:
+            raise ValueError("x must hold at least one example")
         if self._program is None:
             specs = tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), values)
             signature = [*specs, specs_of(x)]
             self._program = tf.function(self._sums, input_signature=signature, autograph=False)
             self._program.get_concrete_function()  # TensorFlow counts a tracing call as a retrace
         parts = []
-        for start in range(0, len(tf.nest.flatten(x)[0]), BATCH):
+        for start in range(0, size, BATCH):
             rows = slice(start, start + BATCH)
             batch = tf.nest.map_structure(lambda a: a[rows], x)  # noqa: B023
             parts.append(self._program(*values, batch))

@@ -52,15 +52,14 @@ def last_hidden(model: Any) -> Any | None:
     """Return a Keras model up to the input of its last layer with parameters.
 
     With several outputs it is the last layer before the first of them. None if Keras does not know
-    the order of the layers, or there is no earlier layer.
+    the order of the layers, there is no earlier layer, or that layer or one after it has several
+    inputs.
     """
     if not getattr(model, "inputs", None):
         return None
-    layers = [layer for layer in model.layers if parameters_of(layer)]
-    if len(layers) < 2:
+    if sum(1 for layer in model.layers if parameters_of(layer)) < 2:
         return None
-    several = len(model.outputs) > 1
-    hidden = _before_first_output(model) if several else layers[-1].input
+    hidden = _before_first_output(model)
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     return None if hidden is None else keras.Model(inputs, hidden, name=model.name)
 
@@ -105,6 +104,8 @@ def _metadata(labels: Any) -> list[Any]:
     """Return the lines of the labels: of several outputs a header, and a column for each."""
     if not isinstance(labels, Mapping):
         return _labels(labels)
+    if len(labels) == 1:  # TensorBoard takes the header of a single column for a label
+        return _labels(next(iter(labels.values())))
     rows = zip(*map(_labels, labels.values()), strict=True)
     return ["\t".join(map(str, row)) for row in (labels, *rows)]
 

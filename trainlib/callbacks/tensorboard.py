@@ -7,6 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from trainlib.callbacks.events import Events, has_events, require_tensorboard
 from trainlib.callbacks.images import first_layer, grid, images_by_tag
 from trainlib.callbacks.layer_statistics import (
@@ -65,7 +68,8 @@ class TensorBoard(Callback):
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, or a model is given without examples.
+        ValueError: an argument is out of range, a model is given without examples, or there is no
+            example.
         ImportError: the package tensorboard is not installed.
 
     Example:
@@ -92,6 +96,9 @@ class TensorBoard(Callback):
         check_integer("histogram_epochs", histogram_epochs, at_least=0)
         if model is not None and examples is None:
             raise ValueError("model is for the projector, which also needs examples=(x, y)")
+        inputs = () if examples is None else tf.nest.flatten(examples[0])
+        if any(np.shape(x)[:1] == (0,) for x in inputs):
+            raise ValueError("examples must hold at least one example")
         if layer_statistics and not histogram_epochs:
             raise ValueError("layer_statistics needs histogram_epochs of at least 1")
         self.layer_statistics = layer_statistics
