@@ -85,6 +85,39 @@ def test_the_eval_params_keep_the_dtype():
     assert tl.schedule_free_eval_params(state, params)["w"].dtype == tf.bfloat16
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda tx: tl.chain(tl.scale(1.0), tx),
+        lambda tx: tl.inject_hyperparams(lambda factor: tl.chain(tl.scale(factor), tx))(1.0),
+        lambda tx: tl.accumulate(tx, 1),
+        lambda tx: tl.partition({"w": tx, "b": tx}, lambda path: path),
+    ],
+    ids=["chain", "inject", "accumulate", "partition"],
+)
+def test_the_eval_params_are_found_in_the_state_of_a_wrapper(wrap):
+    plain = tl.schedule_free_adamw(0.125, 0.75)
+    params, state, _, _ = run(plain, 3)
+    expected = tl.schedule_free_eval_params(state, params)
+    tx, found = wrap(plain), PARAMS
+    state = tx.init(found)
+    for k in range(3):
+        grads = tf.nest.map_structure(lambda w, k=k: w / 2 + np.cos(3.0 * k), found)
+        updates, state = tx.update(grads, state, found)
+        found = tl.apply_updates(found, updates)
+    found = tl.schedule_free_eval_params(state, found)
+    tf.nest.map_structure(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), found, expected
+    )
+
+
+def test_the_eval_params_of_a_frozen_parameter_are_its_values():
+    tx = tl.freeze(tl.schedule_free_adamw(0.125), lambda path: path == "b")
+    found = tl.schedule_free_eval_params(tx.init(PARAMS), {"w": PARAMS["w"], "b": tf.constant(3.0)})
+    np.testing.assert_allclose(found["w"], PARAMS["w"], rtol=1e-12)
+    assert float(found["b"]) == 3.0
+
+
 def test_invalid_arguments_are_refused_by_name():
     with pytest.raises(ValueError, match="beta_1 must be above 0 and at most 1, got 0.0"):
         tl.schedule_free_adamw(beta_1=0.0)

@@ -12,6 +12,7 @@ import tensorflow as tf
 import trainlib as tl
 from trainlib.core.hyperparameters import declared
 from trainlib.registry import CLIPPING, OPTIMIZERS, hyperparameters
+from trainlib.transforms.inject import held_hyperparams, with_hyperparams_of
 from trainlib.verify.compare import difference
 from trainlib.verify.trajectory import run_optimizer
 
@@ -142,6 +143,20 @@ def test_setting_reaches_every_group():
     state = tl.set_hyperparams(tx.init(PARAMS), learning_rate=1.0)
     updates, _ = tx.update(GRADS, state, PARAMS)
     tf.nest.map_structure(lambda u, g: np.testing.assert_array_equal(u, -g), updates, GRADS)
+
+
+def test_setting_reaches_an_optimizer_within_another():
+    def scaled(factor):
+        return tl.chain(tl.inject_hyperparams(tl.sgd)(0.1), tl.scale(factor))
+
+    tx = tl.inject_hyperparams(scaled)(factor=2.0)
+    first = tx.init(PARAMS)
+    state = tl.set_hyperparams(first, learning_rate=1.0, factor=4.0)
+    tf.nest.assert_same_structure(state, first)
+    updates, _ = tx.update(GRADS, state, PARAMS)
+    tf.nest.map_structure(lambda u, g: np.testing.assert_array_equal(u, -4 * g), updates, GRADS)
+    assert held_hyperparams(state) == {"learning_rate": [1.0], "factor": [4.0]}
+    assert held_hyperparams(with_hyperparams_of(first, state)) == held_hyperparams(state)
 
 
 def test_arguments_are_checked_when_they_are_given():

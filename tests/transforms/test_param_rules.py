@@ -186,6 +186,18 @@ def test_unknown_hyperparameters_are_refused():
         tl.param_rules("", tl.adamw, learning_rat=0.1)
 
 
+def test_a_partial_function_keeps_the_defaults_that_it_was_made_with():
+    rules = "head/.*:weight_decay*=0.5"
+    partly = functools.partial(tl.adamw, 0.01, weight_decay=0.5, convention="torch")
+    w, _ = run(tl.param_rules(rules, partly))
+    expected, _ = run(
+        tl.param_rules(rules, tl.adamw, learning_rate=0.01, weight_decay=0.5, convention="torch")
+    )
+    tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-7), w, expected)
+    with pytest.raises(ValueError, match="unknown hyperparameter of adamw 'learning_rat'"):
+        tl.param_rules("", partly, learning_rat=0.1)
+
+
 def test_patterns_may_contain_colons_and_commas():
     rules = ["(?:enc|head)/b.{0,2}s:learning_rate*=0.5, weight_decay = 0", "emb/.*:freeze"]
     state = tl.param_rules(rules, tl.adamw).init(params())

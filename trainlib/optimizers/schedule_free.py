@@ -8,10 +8,19 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.tree import compute_dtype, is_zero, scalar, widen, zeros_like
+from trainlib.core.tree import (
+    compute_dtype,
+    is_zero,
+    leaves_by_path,
+    paths,
+    scalar,
+    widen,
+    zeros_like,
+)
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.base import Hyperparameters, checked, copies, map_update_rule
 from trainlib.transforms.decay import Mask, add_decayed_weights, with_weight_decay
+from trainlib.transforms.states import find_states
 
 
 def direction_leaf(g: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
@@ -110,7 +119,8 @@ def schedule_free_adamw(
         y_t   = (1 - beta_1) z_t + beta_1 x_t
 
     with x_0 = y_0 = z_0 and p the weight_lr_power. The parameters are y, where gradients are
-    taken; evaluate at x, which is `schedule_free_eval_params(state, params)`.
+    taken; evaluate at x, which is `schedule_free_eval_params(state, params)`. Trainers and commands
+    evaluate and save y.
 
     Args:
         learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.0025.
@@ -234,20 +244,22 @@ def _warm_rate(
     return eta
 
 
-def schedule_free_eval_params(state: ScheduleFreeState, params: Tree) -> Tree:
+def schedule_free_eval_params(state: State, params: Tree) -> Tree:
     """Return x, the parameters at which `schedule_free_adamw` is evaluated.
 
         x = (y - (1 - beta_1) z) / beta_1
 
     Args:
-        state: a state of `schedule_free_adamw`.
-        params: y, the parameters that it updates.
+        state: a state of `schedule_free_adamw`, or one that contains it: of a chain, a wrapper, a
+            partition.
+        params: y, the parameters that it updates. One that the optimizer does not update, such as a
+            frozen one, is returned unchanged.
 
     Returns:
         A structure like the parameters.
 
     Raises:
-        TypeError: the state of another optimizer.
+        TypeError: the state contains none of `schedule_free_adamw`.
 
     Example:
         >>> w = tf.constant([1.0, -2.0])
@@ -255,15 +267,22 @@ def schedule_free_eval_params(state: ScheduleFreeState, params: Tree) -> Tree:
         >>> print(tl.schedule_free_eval_params(state, w).numpy())
         [ 1. -2.]
     """
-    if not isinstance(state, ScheduleFreeState):
+    found = {
+        path: (z, inner.beta_1)
+        for inner in find_states(state, ScheduleFreeState)
+        for path, z in leaves_by_path(inner.z)
+    }
+    if not found:
         raise TypeError(
             f"schedule_free_eval_params needs a state of schedule_free_adamw, got "
             f"{type(state).__name__}"
         )
 
-    def evaluated(y: Tensor, z: Tensor) -> Tensor:
+    def evaluated(path: str, y: Tensor) -> Tensor:
         y = tf.convert_to_tensor(y)
-        beta_1 = tf.cast(state.beta_1, compute_dtype(y.dtype))
-        return tf.cast(average(widen(y), z, beta_1), y.dtype)
+        if path not in found:
+            return y
+        z, beta_1 = found[path]
+        return tf.cast(average(widen(y), z, tf.cast(beta_1, compute_dtype(y.dtype))), y.dtype)
 
-    return tf.nest.map_structure(evaluated, params, state.z)
+    return tf.nest.map_structure(evaluated, paths(params), params)

@@ -95,6 +95,11 @@ def is_custom(factory: Factory) -> bool:
     return package != __name__.partition(".")[0]
 
 
+def factory_name(factory: Factory) -> str:
+    """Return the name of a factory, or of the one that a partial function calls; "" for none."""
+    return getattr(_function(factory), "__name__", "")
+
+
 def default_argument(factory: Factory, name: str, convention: str | None = None) -> Any:
     """Return the default of a factory's parameter under a convention, by default its own.
 
@@ -113,8 +118,7 @@ def _declaration(factory: Factory, name: str) -> Declaration | None:
     A declaration of type "str" does not apply to a custom factory's parameter of the same name.
     """
     kinds = ("optimizer", "clipping", "transform")
-    own_name = getattr(_function(factory), "__name__", "")
-    found = (declared(kind, own_name, name) for kind in kinds)
+    found = (declared(kind, factory_name(factory), name) for kind in kinds)
     declaration = next(filter(None, found), None)
     if declaration is not None and declaration.type == "str" and is_custom(factory):
         return None

@@ -9,7 +9,6 @@ from typing import Any
 import tensorflow as tf
 
 from trainlib.core.checks import check_choice, check_number
-from trainlib.core.conventions import default_of
 from trainlib.core.types import (
     Optimizer,
     ScalarOrSchedule,
@@ -23,6 +22,8 @@ from trainlib.core.types import (
 from trainlib.transforms.chain import chain
 from trainlib.transforms.factory_arguments import (
     check_schedules,
+    default_argument,
+    factory_name,
     first_values,
     is_custom,
     is_injected,
@@ -161,12 +162,13 @@ def _check_against(
     signature = inspect.signature(factory)
     in_rules = [setting.name for rule in rules for setting in rule.settings]
     for name in (*hyperparams, *in_rules):
-        check_choice(f"hyperparameter of {factory.__name__}", name, signature.parameters)
+        owner = factory_name(factory) or "the factory"
+        check_choice(f"hyperparameter of {owner}", name, signature.parameters)
     given = dict(hyperparams)
     always = ["learning_rate"] if "learning_rate" in signature.parameters else []
     for name in (*always, *in_rules):
         if name not in given:
-            given[name] = default_of(factory, name, given.get("convention"))
+            given[name] = default_argument(factory, name, given.get("convention"))
     check_schedules(factory, given)
     held = {name: x for name, x in given.items() if is_injected(factory, name, x)}
     first = given | first_values(factory, held)

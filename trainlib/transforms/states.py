@@ -6,7 +6,7 @@ replicas could wait for each other at a collective in one of its branches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,24 +42,21 @@ def updates_if(condition: Tensor, updates: Tree) -> Tree:
 
 
 def find_states(state: State, kind: type) -> Iterator[Any]:
-    """Yield the states of a type in a state of chains, partitions and wrappers."""
+    """Yield the states of a type in one of chains, partitions and wrappers, inner ones first."""
+    children: Iterable[Any] = state.values() if isinstance(state, Mapping) else ()
+    for child in state if isinstance(state, tuple) else children:
+        yield from find_states(child, kind)
     if isinstance(state, kind):
         yield state
-    elif isinstance(state, Mapping):
-        for child in state.values():
-            yield from find_states(child, kind)
-    elif isinstance(state, tuple):
-        for child in state:
-            yield from find_states(child, kind)
 
 
 def map_states(change: Callable[[Any], Any], state: State, kind: type) -> State:
-    """Return a state with `change` applied to those of a type in it, which are not searched."""
-    if isinstance(state, kind):
-        return change(state)
+    """Return a state with `change` applied to those of a type in it, inner ones first."""
+    if next(find_states(state, kind), None) is None:
+        return state  # with the types of its structures
     if isinstance(state, Mapping):
-        return {key: map_states(change, child, kind) for key, child in state.items()}
-    if isinstance(state, tuple):
+        state = {key: map_states(change, child, kind) for key, child in state.items()}
+    elif isinstance(state, tuple):
         children = [map_states(change, child, kind) for child in state]
-        return type(state)(*children) if hasattr(state, "_fields") else tuple(children)
-    return state
+        state = type(state)(*children) if hasattr(state, "_fields") else tuple(children)
+    return change(state) if isinstance(state, kind) else state
