@@ -111,6 +111,29 @@ def test_fill_value_fills_the_squares_of_cutout():
     assert erased.min() >= 4 and erased.max() == 16
 
 
+@pytest.mark.parametrize(
+    ("steps", "options", "images", "message"),
+    [
+        (
+            ["randaugment", "cutout"],
+            {"fill_value": 256.0},
+            RGB,
+            "range of the values, 0 to 255, got 256",
+        ),
+        (
+            ["rotation", "randaugment"],
+            {"fill_mode": "constant", "fill_value": -0.5, "value_range": (0, 1)},
+            UNIT,
+            "range of the values, 0 to 1, got -0.5",
+        ),
+    ],
+)
+def test_a_fill_value_outside_the_range_of_the_values_is_refused(steps, options, images, message):
+    with pytest.raises(ValueError, match=f"^augment: fill_value must be in the {message}"):
+        augmented(chain(*(STEPS[name] for name in steps), **options), images)
+    augmented(chain(STEPS["noise"], **options | {"fill_mode": "reflect"}), images)
+
+
 def mixed(augmentation):
     images, others = (tf.cast(tf.fill([N, 4, 4, 1], x), tf.uint8) for x in (200, 100))
     x, share = augmentation.mix(images, others, KEY)

@@ -216,6 +216,7 @@ def test_a_chain_has_the_learning_rates_of_its_optimizer():
         ({"optimizer": tl.adam()}, TypeError, "optimizer must be a function of a learning rate"),
         ({"optimizer": lambda rate: rate}, TypeError, "optimizer must be an Optimizer"),
         ({"optimizer": lambda r: tl.accumulate(tl.sgd(r), 2)}, ValueError, "must not accumulate"),
+        ({"optimizer": lambda r: tl.sam(tl.sgd(r))}, ValueError, "optimizer must not be tl.sam"),
         ({"data": X}, TypeError, "data must be"),
         (
             {"data": (X, Y[:5])},

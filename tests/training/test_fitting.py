@@ -208,6 +208,23 @@ def test_arguments_that_do_not_fit_are_refused(data, options, error, message, ma
     assert int(trainer.state.step) == 0
 
 
+@pytest.mark.parametrize(
+    ("every", "error", "message"),
+    [
+        (0, ValueError, "at least 1, got 0"),
+        (-1, ValueError, "at least 1, got -1"),
+        (1e3, TypeError, "an integer, got 1000.0"),
+    ],
+)
+def test_a_callback_with_an_interval_below_1_is_refused(every, error, message, make):
+    callback = tl.callbacks.Callback()
+    callback.every = every
+    trainer = make()
+    with pytest.raises(error, match=f"^every of Callback must be {message}"):
+        trainer.fit(DATA, callbacks=[callback])
+    assert int(trainer.state.step) == 0
+
+
 def test_monitors_wait_for_the_epochs_that_are_validated(tmp_path):
     stream = io.StringIO()
     callbacks = [

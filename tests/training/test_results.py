@@ -44,6 +44,29 @@ def test_with_accumulation_a_reported_schedule_has_the_value_of_the_last_update(
     assert [results["rate"] for results in history] == [0.25, 0.0625, 0.015625]
 
 
+@pytest.mark.parametrize(
+    ("wrap", "rates"),
+    [
+        (tl.sam, [0.25, 0.0625, 0.015625]),
+        (lambda tx: tl.accumulate(tl.sam(tx), 2), [0.5, 0.25, 0.125]),
+        (lambda tx: tl.sam(tl.accumulate(tx, 2)), [0.5, 0.25, 0.125]),
+    ],
+    ids=["sam", "accumulate of sam", "sam of accumulate"],
+)
+def test_with_sam_a_reported_schedule_has_the_value_of_the_last_update(wrap, rates):
+    schedule = tl.exponential_decay(0.5, 1, 0.5)
+    trainer = trainer_of(wrap(tl.sgd(schedule)), report={"rate": schedule})
+    history = trainer.fit(GOOD, epochs=3, batch_size=1)
+    assert [results["rate"] for results in history] == rates
+
+
+def test_a_reported_schedule_does_not_count_updates_that_are_not_finite():
+    schedule = tl.exponential_decay(0.5, 1, 0.5)
+    optimizer = tl.apply_if_finite(tl.sgd(schedule))
+    trainer = trainer_of(optimizer, report={"rate": schedule}, nonfinite="none")
+    assert trainer.fit([GOOD, BAD, GOOD, BAD])[0]["rate"] == 0.25
+
+
 @pytest.mark.parametrize("nonfinite", ["none", "skip"])
 def test_skipped_steps_are_reported_where_they_are_counted(nonfinite):
     trainer = trainer_of(nonfinite=nonfinite)

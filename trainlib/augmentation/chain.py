@@ -65,7 +65,8 @@ def chain(
         *steps: at least one, such as `tl.augmentation.flip()`.
         fill_mode: what is outside an image: "reflect", "constant", "nearest" or "wrap", as in
             Keras's layers. Default: "reflect".
-        fill_value: the value outside, for "constant", and in the squares of `cutout`. Default: 0.
+        fill_value: the value outside, for "constant", and in the squares of `cutout`; in the range
+            of the values, if a step changes values. Default: 0.
         value_range: lowest and highest value that pixels can have, for steps that change values,
             which are kept in this range. Default: None, (0, 255) for uint8; other images need it.
 
@@ -170,7 +171,15 @@ def _settings(
                 f"augment: {step.name} needs the range of the values of {images.dtype.name} "
                 "images: give value_range, such as (0, 1)"
             )
-    return Settings(values or ValueRange(0.0, 255.0), fill_mode, fill_value)
+    values = values or ValueRange(0.0, 255.0)
+    fills = fill_mode == "constant" or any(step.name == "cutout" for step in steps)
+    inside = values.low <= fill_value <= values.high
+    if fills and not inside and any(step.uses_range for step in steps):
+        raise ValueError(
+            f"augment: fill_value must be in the range of the values, {values.low:g} to "
+            f"{values.high:g}, got {fill_value:g}"
+        )
+    return Settings(values, fill_mode, fill_value)
 
 
 def _as_images(x: Tree) -> Tensor:

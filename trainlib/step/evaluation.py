@@ -27,7 +27,9 @@ PartResult: TypeAlias = tuple[MetricStates, dict[str, BatchLoss]]
 def eval_step(config: StepConfig) -> Callable[[TrainState, Batch], MetricStates]:
     """Return the pure step `(state, batch) -> metric states`, the model in inference mode.
 
-    The loss includes the penalties, as in training.
+    The loss includes the penalties, as in training. The parameters are those of the state: to
+    evaluate an average, pass `state._replace(params=params, model_state=model_state)` with the
+    result of `averaged_weights(state)`.
 
     Args:
         config: model, loss, metrics and regularizer; other fields are ignored.
@@ -131,6 +133,8 @@ def _after(state: TrainState, output: ModelOutput) -> TrainState:
 
 def predict_step(apply_fn: ApplyFn) -> Callable[[TrainState, Tensor], Tensor]:
     """Return the pure step `(state, x) -> y_pred`, the model in inference mode.
+
+    The parameters are those of the state; see `eval_step` for those of an average.
 
     Args:
         apply_fn: the model, `(params, model_state, x, training) -> ModelOutput`.

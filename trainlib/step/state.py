@@ -137,7 +137,8 @@ class StepConfig:
             the optimizer; under `accumulate` they are applied only when an update is made. Default:
             none.
         average: `tl.ema(...)` or `tl.swa(...)`, which averages the parameters after the update and
-            the constraints; evaluation takes the average, see `averaged_weights`. Default: None.
+            the constraints. A `Trainer` evaluates the average; `eval_step` and `predict_step` take
+            the parameters of the state that they get, see `averaged_weights`. Default: None.
         averaged_state: keys of the model state that are averaged too, such as the statistics of
             batch normalization. Default: none.
 

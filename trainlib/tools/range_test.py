@@ -23,6 +23,8 @@ from trainlib.training.order import epoch_order
 from trainlib.training.trainer import Trainer
 from trainlib.transforms.accumulate import accumulates
 from trainlib.transforms.decay import Mask
+from trainlib.transforms.sam import SamState
+from trainlib.transforms.states import find_states
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -85,7 +87,8 @@ def lr_finder(
         loss: as for `Trainer`: of one output, or by output.
         optimizer: a function of a learning rate, which is a schedule here: `tl.adam`, or
             `lambda rate: tl.chain(tl.clip_by_norm(1.0), tl.adam(rate))`. Instead of
-            `accumulate`, give the number of examples of an update as the batch_size.
+            `accumulate`, give the number of examples of an update as the batch_size; instead of
+            `sam`, its optimizer.
         data: arrays (x, y) or (x, y, sample_weight), as for `Trainer.fit`.
         batch_size: examples per step, at least 1. Default: 32.
         range_test: learning rates, number of steps, smoothing and end of the test. Default:
@@ -129,6 +132,11 @@ def lr_finder(
     if accumulates(trainer.state.opt_state):
         raise ValueError(
             "optimizer must not accumulate: give the examples of a whole window as the batch_size"
+        )
+    if any(True for _ in find_states(trainer.state.opt_state, SamState)):
+        raise ValueError(
+            "optimizer must not be tl.sam, which updates at every second batch: test the optimizer "
+            "inside it"
         )
     steps = range_test.max_steps + 1
     found = itertools.islice(_losses(trainer, data, batch_size), steps)

@@ -214,7 +214,7 @@ class Callback:
             none. It must have its final structure when `on_train_begin` returns.
         every: number of batches, counted over the model's whole training, after which
             `on_train_batch_end` is called, exactly. Default: None, it is called only after each
-            call to the device, which runs many batches.
+            call to the device, which runs many batches. At least 1.
         monitored: names of the results that the callback reads. `fit` raises an error before the
             first epoch if no epoch will have one of them. Default: ().
         patterns: regular expressions of the layers that the callback will train or freeze. `fit`

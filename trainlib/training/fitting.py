@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainlib.core.checks import check_integer
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.autotune import Autotuner
 from trainlib.training.batches import Reader, read_pair
@@ -54,6 +55,9 @@ def configure_fit(
         *callbacks_for_policy(trainer.nonfinite),
         *map(as_callback, settings.callbacks),
     ]
+    for callback in callbacks:
+        if callback.every is not None:
+            check_integer(f"every of {type(callback).__name__}", callback.every, at_least=1)
     check_monitored(callbacks, context.result_names(validation_data is not None))
     patterns = [pattern for callback in callbacks for pattern in callback.patterns]
     for pattern in patterns:

@@ -19,6 +19,8 @@ from trainlib.training.programs import Programs
 from trainlib.training.variables import read_values
 from trainlib.transforms.accumulate import AccumulateState
 from trainlib.transforms.inject import held_hyperparams
+from trainlib.transforms.nonfinite import ApplyIfFiniteState
+from trainlib.transforms.sam import SamState
 from trainlib.transforms.states import find_states
 
 
@@ -82,10 +84,14 @@ class ResultsReader:
         return rates | self._loss_scale()
 
     def _updates(self) -> Tensor:
-        """Return the number of updates made, which `accumulate` makes once for several batches."""
-        variables = self._programs.variables
-        made = [state.step for state in find_states(variables.opt_state, AccumulateState)]
-        return tf.reduce_max([tf.convert_to_tensor(step) for step in made or [variables.step]])
+        """Return the number of updates made: some wrappers of optimizers make none for a batch."""
+        state = self._programs.variables.opt_state
+        made = [x.step // 2 for x in find_states(state, SamState)]
+        for kind in (AccumulateState, ApplyIfFiniteState):
+            made += [x.step for x in find_states(state, kind)]
+        # Of wrappers in each other, the inner one counts the updates: it is called least often.
+        counted = made or [self._programs.variables.step]
+        return tf.reduce_min([tf.convert_to_tensor(step) for step in counted])
 
     def batches_seen(self) -> int:
         """Return the number of batches trained on, those of skipped steps included."""
