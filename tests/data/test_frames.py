@@ -141,12 +141,18 @@ def test_a_table_without_decimals_has_the_mark_of_that_of_the_run(tmp_path: Path
     [
         *INVALID,
         ('a,b\n"1"x,2\n', "cannot be read as a table"),
+        ("5.1,-3.5,1.4,setosa\n4.9,3.0,1.4,setosa\n", "has no header"),
         (b"a,b\n\xe9,1\n", "cannot be read as a table .* text in UTF-8"),
     ],
 )
 def test_invalid_tables_are_refused(tmp_path: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_frame(write(tmp_path / "t.csv", text))
+
+
+def test_years_may_be_the_names_of_columns(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "country,2019,2020,2021\nNorway,1,2,3\n")
+    assert tuple(read_frame(path).columns) == ("country", "2019", "2020", "2021")
 
 
 def test_parquet_is_read(tmp_path: Path) -> None:

@@ -47,6 +47,14 @@ def test_loss_is_the_weighted_mean_plus_the_penalties(training, weight):
     assert records["loss"].count.numpy() == records["mse"].count.numpy() == np.sum(w)
 
 
+def test_a_loss_without_a_value_for_each_example_is_refused_for_a_part():
+    config = tl.StepConfig(
+        penalized, lambda y, p: tf.reduce_mean(tf.square(y - p), axis=[0, 1])[None]
+    )
+    with pytest.raises(ValueError, match="the loss has no value for each example"):
+        part_eval_step(config)(penalized_state(tl.sgd()), linear_batch(None))
+
+
 def test_the_losses_of_two_parts_merge_into_that_of_the_whole_batch():
     step = tl.eval_step(
         tl.StepConfig(penalized, tl.losses.mean_squared_error, regularizer=l2_on_kernel)

@@ -157,6 +157,14 @@ def test_nothing_to_predict_is_refused(evaluated, x, error):
         evaluated[0].predict(x)
 
 
+def test_an_output_without_an_axis_of_examples_is_no_prediction():
+    x = keras.Input((2,))
+    model = keras.Model(x, {"a": keras.layers.Dense(1)(x), "mean": keras.ops.mean(x)})
+    losses = {"a": "mean_squared_error", "mean": None}
+    with pytest.raises(ValueError, match="^the model returns one number for a batch"):
+        tl.Evaluator(model, losses).predict(np.zeros([3, 2], "float32"))
+
+
 def test_neither_evaluation_nor_prediction_changes_the_state():
     trainer = trainer_of(net(dropout=0.5))
     before = bits(trainer.state)

@@ -127,6 +127,26 @@ def test_training_with_sample_weights_follows_the_reduction_as_keras_does(name, 
     assert_follows_keras(make, data, loss(reduction=reduction))
 
 
+def by_class(y_true, y_pred):
+    """The mean error of each class, over the examples."""
+    return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=0)
+
+
+@pytest.mark.parametrize(
+    "loss", [keras.losses.Dice(axis=0), keras.losses.Tversky(axis=0), by_class]
+)
+def test_a_loss_of_each_class_counts_by_the_examples_of_its_batch(loss):
+    """Of 20 examples, the last batch has 4."""
+
+    def classifier():
+        return sequential(keras.layers.Dense(3, activation="softmax"))
+
+    rows = np.eye(3, dtype="float32")[np.arange(20) % 3]
+    assert_follows_keras(classifier, (X, rows), loss)
+    with pytest.raises(ValueError, match="a loss of the whole batch takes no sample_weight"):
+        tl.Trainer(classifier(), loss, tl.sgd(0.1)).fit((X, rows, UNEVEN))
+
+
 def test_class_weights_and_functions_of_keras_count_as_in_keras():
     def classifier():
         return sequential(keras.layers.Dense(3, activation="softmax"))

@@ -26,6 +26,23 @@ def evaluate(model, loss, metrics, y=BINARY, **options):
     return tl.Evaluator(model, loss, metrics=metrics, **options).evaluate((X, y))
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+@pytest.mark.parametrize(
+    "loss", ["binary_crossentropy", keras.losses.BinaryCrossentropy, tl.losses.binary_crossentropy]
+)
+def test_accuracy_of_one_probability_is_binary_as_in_keras(loss, activation):
+    model = model_of(1, activation)
+    given = loss(from_logits=activation is None) if isinstance(loss, type) else loss
+    probabilities = model(X) if activation else tf.sigmoid(model(X))
+    expected = np.mean((np.asarray(probabilities) > 0.5) == BINARY)
+    assert evaluate(model, given, ["accuracy"])["accuracy"] == pytest.approx(expected)
+    several = tl.Evaluator(model_of(3, "sigmoid"), "binary_crossentropy", metrics=["acc"])
+    largest = np.argmax(several.predict(X), 1) == np.argmax(ONE_HOT, 1)
+    assert several.evaluate((X, ONE_HOT))["acc"] == pytest.approx(largest.mean())
+    with pytest.raises(ValueError, match="accuracy needs y_pred of shape"):
+        evaluate(model_of(1), "mean_squared_error", ["accuracy"])
+
+
 NAMES = ["binary_accuracy", "auc", "precision", "recall", "mean_squared_error"]
 KERAS = [
     keras.metrics.BinaryAccuracy(),

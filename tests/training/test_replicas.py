@@ -151,7 +151,7 @@ def test_what_a_part_of_a_batch_cannot_give_is_refused():
     found = run("refused", 2)
     assert found["count"] == 2  # batches
     assert found["mean"].startswith("assigning/kept: the forward pass assigns this variable from")
-    assert found["whole"].startswith("the loss is one number for the whole batch, but each")
+    assert found["whole"].startswith("the loss has no value for each example, and each replica")
     assert found["equal"] < 1e-12
     assert found["weighted"].startswith("the model adds a penalty that it computes from its batch")
     assert found["whole metric"].startswith("metric dice: it is one number for the whole batch")

@@ -177,10 +177,11 @@ def check_cells(path: Path, line: int, record: Sequence[str], names: Sequence[st
 
 
 def check_names(path: Path, names: Sequence[str]) -> None:
-    """Raise `ValueError` unless a header has distinct names."""
+    """Raise `ValueError` unless a header has distinct names, most of which are no numbers."""
     if not names:
         raise no_rows(path)
-    if all(is_number(name) for name in names):
+    measured = [name for name in names if is_number(name) and not name.isdigit()]  # no years
+    if all(is_number(name) for name in names) or 2 * len(measured) > len(names):
         raise ValueError(f"{shown(path)} has no header; put a line with the column names first")
     for place, name in enumerate(names):
         if not name:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -91,11 +93,11 @@ def loss_sums(
         ValueError: the loss is one number for a batch that is a replica's part.
     """
     x, y, *weight = batch
-    losses = masked(loss_fn, y, output)
+    losses = _mean_unless_by_example(masked(loss_fn, y, output), output.y_pred)
     whole, is_masked = is_whole(losses), isinstance(losses, Masked)
     if whole and is_part:
         raise ValueError(
-            "the loss is one number for the whole batch, but each replica has only a part of it: "
+            "the loss has no value for each example, and each replica has a part of the batch: "
             "give the loss an axis, or the model outputs of shape [batch, 1], or train with "
             "strategy='one_device'"
         )
@@ -111,6 +113,21 @@ def loss_sums(
     by_batch |= is_part and is_of_batch(output, x)
     batch_weight = weight_of_batch(x, output.part, *rows) if by_batch else None
     return LossSums(losses, total, count, penalty, batch_weight)
+
+
+def _mean_unless_by_example(losses: Tensor | Masked, y_pred: Tree) -> Tensor | Masked:
+    """Return the losses of examples, or of their positions, as they are; the mean of others.
+
+    Others, such as a loss of each class, are of the batch: as in Keras, it counts by its examples.
+    """
+    if isinstance(losses, Masked) or tf.nest.is_nested(y_pred):
+        return losses
+    values, shape = tf.convert_to_tensor(losses), tf.convert_to_tensor(y_pred).shape
+    if not values.shape.rank or not shape.rank or values.shape[0] is None:
+        return losses
+    known = itertools.takewhile(lambda n: n is not None, shape)
+    by_example = values.shape[0] in itertools.accumulate(known, operator.mul)
+    return losses if by_example else tf.reduce_mean(values)
 
 
 def penalty_of(

@@ -59,6 +59,11 @@ def predict_batches(programs: Programs, execution: str, data: DataAdapter) -> Tr
 
 def _concatenate(*parts: np.ndarray) -> np.ndarray:
     """Return the predictions of all batches as one array."""
+    if not parts[0].ndim:
+        raise ValueError(
+            "the model returns one number for a batch, not one for each example: give it an axis "
+            "of examples, or leave that output out"
+        )
     shapes = sorted({part.shape[1:] for part in parts})
     if len(shapes) > 1:
         raise ValueError(

@@ -121,6 +121,12 @@ def logits_activation(loss: Loss | None, model: Any, from_logits: bool | None = 
     return activation if stated else None
 
 
+def loss_name(loss: Loss) -> str:
+    """Return the name of a resolved loss, the same for a function and for Keras's class of it."""
+    source = _keras_loss(loss)
+    return _name(options_of(loss)[0] if source is None else source).replace("_", "").lower()
+
+
 def options_of(function: Any) -> tuple[Any, dict[str, Any]]:
     """Return the function that a partial one calls, and its options by name."""
     if isinstance(function, functools.partial) and not function.args:

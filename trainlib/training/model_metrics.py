@@ -6,6 +6,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import tensorflow as tf
+
 import trainlib.metrics as metric_functions
 from trainlib.core.tree import widen
 from trainlib.core.types import Tensor
@@ -13,7 +15,13 @@ from trainlib.losses import Loss
 from trainlib.metrics import ExampleMetric, Metric, on_probabilities
 from trainlib.metrics.base import ACTIVATIONS
 from trainlib.registry import METRICS, lookup
-from trainlib.training.from_logits import link, logits_activation, options_of, takes_logits
+from trainlib.training.from_logits import (
+    link,
+    logits_activation,
+    loss_name,
+    options_of,
+    takes_logits,
+)
 from trainlib.training.model_ending import ends_in_logits, final_activation
 from trainlib.training.resolve import Metrics, metrics_by_name
 
@@ -25,6 +33,10 @@ ORDER_METRICS = (
     metric_functions.sparse_top_k_categorical_accuracy,
 )
 """Metrics that depend on the order of the predictions only, the same for logits."""
+
+
+_BINARY = ("binarycrossentropy", "binaryfocalcrossentropy")
+"""Losses of probabilities that are independent of one another, by `loss_name`."""
 
 
 def takes_probabilities(function: Any) -> bool:
@@ -44,6 +56,8 @@ def metrics_for_model(
     are given probabilities. Cross-entropies take logits if the model ends in them, whatever the
     loss. Custom functions, `Metric`s and Keras's metrics are given the outputs as they are.
 
+    As in Keras, "accuracy" is `binary_accuracy` for one output that has a binary cross-entropy.
+
     Args:
         metrics: as for `Trainer`.
         loss: the loss function, from `resolve_loss`; None for an output without one.
@@ -54,6 +68,7 @@ def metrics_for_model(
     given = metrics.values() if isinstance(metrics, Mapping) else metrics
     ending, activation = final_activation(model), logits_activation(loss, model, from_logits)
     known = True if activation is not None else from_logits
+    binary = loss is not None and loss_name(loss) in _BINARY
 
     def for_model(metric: Any, given: Any) -> Any:
         function, options = options_of(metric)
@@ -64,6 +79,8 @@ def metrics_for_model(
             are_logits = shown if known is None else known
             return functools.partial(metric, from_logits=True) if are_logits else metric
         made_from = lookup("metric", given) if isinstance(given, str) else given
+        if isinstance(given, str) and made_from is metric_functions.accuracy and binary:
+            metric, made_from = _accuracy, metric_functions.binary_accuracy
         if activation is None or not _is_registered(made_from):
             return metric
         return _of_logits(metric, activation) if takes_probabilities(made_from) else metric
@@ -81,6 +98,14 @@ def _of_logits(metric: Metric | ExampleMetric, activation: str) -> Metric | Exam
         return metric(y_true, ACTIVATIONS[activation](widen(y_pred)))
 
     return function
+
+
+def _accuracy(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Return `accuracy` of several probabilities of an example, `binary_accuracy` of one."""
+    y_pred = tf.convert_to_tensor(y_pred)
+    one = y_pred.shape.rank and y_pred.shape[-1] == 1
+    function = metric_functions.binary_accuracy if one else metric_functions.accuracy
+    return function(y_true, y_pred)
 
 
 def _is_registered(function: Any) -> bool:

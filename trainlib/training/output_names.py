@@ -109,8 +109,10 @@ def entries(
     found = dict(_walk(argument, value, names, ""))
     for name in names:
         if name not in found and optional is not None and name not in optional:
+            advice = "; write None if it has no loss" if argument == "loss" else ""
             raise ValueError(
                 f"{argument} has no entry for output {name!r}: the outputs are {', '.join(names)}"
+                f"{advice}"
             )
     return {name: found[name] for name in names if name in found}
 

@@ -74,7 +74,7 @@ class Trainer(Inference):
         optimizer: an `Optimizer` such as `tl.adam(1e-3)`.
         metrics: names of registered metrics, or functions `(y_true, y_pred) -> value per example`;
             or a mapping from result names to these and to `Metric`s; or any of these by output.
-            Default: none.
+            They are weighted by sample and class weights. Default: none.
         strategy: "one_device"; "mirrored", several devices of this machine; "multi_worker", the
             processes that TF_CONFIG lists, which must all make the same calls; "auto", whichever is
             available. Call `tl.mirrored(2)` before you build a model to split a CPU into two
