@@ -147,7 +147,7 @@ def test_the_files_of_a_run_are_those_of_the_contract(finished):
 def choosing(monkeypatch, execution, is_kept=True):
     """Make the autotuner choose an execution, as if it had measured."""
     choice = Choice(execution, {"graph": 1.0, "xla": 2.0}, "measured", is_kept)
-    monkeypatch.setattr(Autotuner, "choose", lambda self, default, work: choice)
+    monkeypatch.setattr(Autotuner, "choose", lambda self, default, work, measures: choice)
     monkeypatch.setattr(assembly, "steps_to_compile", lambda model: 0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import operator
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -126,7 +125,7 @@ def _mean_unless_by_example(losses: Tensor | Masked, y_pred: Tree) -> Tensor | M
     if not values.shape.rank or not shape.rank or values.shape[0] is None:
         return losses
     known = itertools.takewhile(lambda n: n is not None, shape)
-    by_example = values.shape[0] in itertools.accumulate(known, operator.mul)
+    by_example = values.shape[0] in itertools.accumulate(known, lambda a, b: a * b)
     return losses if by_example else tf.reduce_mean(values)
 
 
