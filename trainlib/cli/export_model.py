@@ -51,7 +51,7 @@ def define(values: Values) -> None:
     group.path(
         "data",
         None,
-        "Examples, as predict takes them, on the first 64 of which export and model are compared; "
+        "Examples, as predict takes them; export and model are compared on the first 64; "
         "default: the test examples of the run's data set, or the rows of its table.",
     )
 

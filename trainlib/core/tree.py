@@ -244,7 +244,7 @@ class Part(dict[str, Any]):
 
 
 def complete_paths(params: Any) -> Sequence[str] | None:
-    """Return the paths of the complete parameters, of which these may be a `Part`."""
+    """Return the paths of the complete parameters; `params` may be a `Part` of them."""
     return params.complete if isinstance(params, Part) else tf.nest.flatten(paths(params))
 
 

@@ -177,7 +177,7 @@ def check_cells(path: Path, line: int, record: Sequence[str], names: Sequence[st
 
 
 def check_names(path: Path, names: Sequence[str]) -> None:
-    """Raise `ValueError` unless a header has distinct names, most of which are no numbers."""
+    """Raise `ValueError` unless a header has distinct names, and most of them are no numbers."""
     if not names:
         raise no_rows(path)
     measured = [name for name in names if is_number(name) and not name.isdigit()]  # no years

@@ -45,8 +45,8 @@ def recast(model: Any, precision: Precision) -> Any:
 
     Softmax layers, layers that scale or encode inputs, and layers that make the outputs compute in
     the parameters' dtype: so do the logits, whether the model ends in them or in their
-    probabilities. A model of which only the last layers do, and all others compute in the policy,
-    is used as it is: its dtypes are your choice.
+    probabilities. A model whose last layers alone do, and whose others compute in the policy, is
+    used as it is: its dtypes are your choice.
 
     Args:
         model: the Keras model.
