@@ -84,12 +84,13 @@ def cross_validate(
     options = options or FoldConfig()
     folder = run_folder.given_path(run_dir, resume, "cross-validation")
     task, splits = checked_folds(config, options, groups)
-    if folder is not None and not resume:
-        run_folder.create(config, folder)
-        fold_files.write_options(folder, options, _identity(config, task, splits))
-    elif folder is not None:
+    if folder is not None:
         identity = _identity(config, task, splits)
-        fold_files.check_resumed(folder, config, options, identity)
+        if resume:
+            fold_files.check_resumed(folder, config, options, identity)
+        else:
+            run_folder.create(config, folder)
+            fold_files.write_options(folder, options, identity)
     with contextlib.nullcontext() if folder is None else run_folder.locked(folder):
         done: dict[int, FoldResult] = {}
         if folder is not None and resume:

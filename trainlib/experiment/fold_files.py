@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,17 +104,12 @@ def read_results(folder: Path, count: int) -> dict[int, FoldResult]:
             except (ValueError, TypeError, OSError) as error:
                 raise ValueError(f"{shown(file)}: {error}") from error
             found[number] = result._replace(
-                train=_with_nan(result.train),
-                validation=result.validation and _with_nan(result.validation),
-                held_out=_with_nan(result.held_out),
+                train=run_folder.with_nan(result.train),
+                validation=result.validation and run_folder.with_nan(result.validation),
+                held_out=run_folder.with_nan(result.held_out),
                 predictions=predictions,
             )
     return found
-
-
-def _with_nan(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return results with NaN for null, which JSON has for numbers that are not finite."""
-    return {name: math.nan if x is None else x for name, x in results.items()}
 
 
 def write_summary(found: CrossValidationResult, task: Task) -> None:

@@ -66,13 +66,7 @@ def resumed_config(
     config = _read_config(folder)
     check_trust(folder, config, changes)
     check_flags(ExperimentConfig, changes)
-    flat = flatten(config)
-    given = _changed(flat, changes)
-    _check_changes(folder, flat, _not_shared(given), _may_change)
-    if given.get("tensorboard") is False:
-        flat = {name: x for name, x in flat.items() if name not in TENSORBOARD}
-    resumed = unflatten(ExperimentConfig, {**flat, **given})
-    _check_changes(folder, flat, flatten(resumed), _may_change)
+    resumed = _with_changes(folder, config, changes, _may_change)
     if not to_replay:
         _check_epochs(folder, config, resumed)
         _check_history(folder, config)
@@ -96,12 +90,7 @@ def resumed_ensemble(folder: Path, changes: Mapping[str, Any]) -> ExperimentConf
     check_trust(folder, config, changes)
     if (folder / run_folder.SUMMARY_FILE).is_file():
         raise ValueError(f"the ensemble in {shown(folder)} is finished: begin a new one")
-    flat = flatten(config)
-    given = _changed(flat, changes)
-    _check_changes(folder, flat, _not_shared(given), _may_change_in_ensemble)
-    resumed = unflatten(ExperimentConfig, {**flat, **given})
-    _check_changes(folder, flat, flatten(resumed), _may_change_in_ensemble)
-    return resumed
+    return _with_changes(folder, config, changes, _may_change_in_ensemble)
 
 
 def _read_config(folder: Path) -> ExperimentConfig:
@@ -135,6 +124,27 @@ def check_trust(folder: Path, config: ExperimentConfig, given: Mapping[str, Any]
             f"safe_mode is off in {shown(folder)}, so that code in .keras files would run: give "
             "--safe_mode=false again if you trust them"
         )
+
+
+def _with_changes(
+    folder: Path,
+    config: ExperimentConfig,
+    changes: Mapping[str, Any],
+    may_change: Callable[[str, Any, Any], bool],
+) -> ExperimentConfig:
+    """Return the configuration of a run with changed settings.
+
+    Raises:
+        ValueError: a change is not allowed.
+    """
+    flat = flatten(config)
+    given = _changed(flat, changes)
+    _check_changes(folder, flat, _not_shared(given), may_change)
+    if given.get("tensorboard") is False:
+        flat = {name: x for name, x in flat.items() if name not in TENSORBOARD}
+    resumed = unflatten(ExperimentConfig, {**flat, **given})
+    _check_changes(folder, flat, flatten(resumed), may_change)
+    return resumed
 
 
 def _changed(flat: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -321,6 +322,15 @@ def locked(path: Path) -> Iterator[None]:
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON atomically."""
     write_text(path, as_json(content, indent=2) + "\n")
+
+
+def with_nan(content: Any) -> Any:
+    """Return the content of JSON with NaN for null, which stands for it in results."""
+    if isinstance(content, Mapping):
+        return {name: with_nan(x) for name, x in content.items()}
+    if isinstance(content, list):
+        return [with_nan(x) for x in content]
+    return math.nan if content is None else content
 
 
 def save_model(path: Path, model: Any) -> None:

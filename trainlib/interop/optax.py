@@ -47,7 +47,7 @@ from trainlib.optimizers.sgd import SgdState
 from trainlib.optimizers.signum import SignumState
 from trainlib.optimizers.sm3 import Sm3State
 from trainlib.optimizers.yogi import YogiState
-from trainlib.transforms.states import find_states, map_states
+from trainlib.transforms.states import find_states, has_state, map_states
 
 LIBRARY = "Optax"
 RMS = ("ScaleByRmsState", "ScaleByRmsWithCountState")
@@ -146,7 +146,7 @@ def state_from_optax(
     table, steps = _read(optax_state)
     known = known_step(steps, step, LIBRARY)
     like = optimizer.init(params)
-    if any(True for _ in find_states(like, NadamState)):
+    if has_state(like, NadamState):
         like = _with_momentum_product(like, optimizer, params, known)
     return import_state(like, table, _field_slots, known, LIBRARY)
 

@@ -34,7 +34,7 @@ from trainlib.optimizers.radam import RadamState
 from trainlib.optimizers.rmsprop import RmspropState
 from trainlib.optimizers.rprop import RpropState
 from trainlib.optimizers.sgd import SgdState
-from trainlib.transforms.states import find_states
+from trainlib.transforms.states import has_state
 
 LIBRARY = "PyTorch"
 MEANS = slots(m="exp_avg", v="exp_avg_sq")
@@ -201,4 +201,4 @@ def _read(state_dict: Mapping[str, Any], indices: Mapping[str, int]) -> tuple[Sl
 
 def _is_uncounted(state: State) -> bool:
     """Return whether PyTorch does not count the steps of this state's optimizer."""
-    return any(True for kind in UNCOUNTED for _ in find_states(state, kind))
+    return any(has_state(state, kind) for kind in UNCOUNTED)

@@ -24,7 +24,7 @@ from trainlib.training.trainer import Trainer
 from trainlib.transforms.accumulate import accumulates
 from trainlib.transforms.decay import Mask
 from trainlib.transforms.sam import SamState
-from trainlib.transforms.states import find_states
+from trainlib.transforms.states import has_state
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -133,7 +133,7 @@ def lr_finder(
         raise ValueError(
             "optimizer must not accumulate: give the examples of a whole window as the batch_size"
         )
-    if any(True for _ in find_states(trainer.state.opt_state, SamState)):
+    if has_state(trainer.state.opt_state, SamState):
         raise ValueError(
             "optimizer must not be tl.sam, which updates at every second batch: test the optimizer "
             "inside it"

@@ -25,7 +25,7 @@ from trainlib.core.types import (
     check_optimizer,
     update_with,
 )
-from trainlib.transforms.states import find_states, select, updates_if
+from trainlib.transforms.states import find_states, has_state, select, updates_if
 
 
 class AccumulateState(NamedTuple):
@@ -147,7 +147,7 @@ def accumulate(optimizer: Optimizer, every_k: int) -> Optimizer:
 
 def accumulates(state: State) -> bool:
     """Return whether a state contains that of `accumulate`."""
-    return any(True for _ in find_states(state, AccumulateState))
+    return has_state(state, AccumulateState)
 
 
 def update_made(old: State, new: State) -> Tensor | None:

@@ -50,9 +50,14 @@ def find_states(state: State, kind: type) -> Iterator[Any]:
         yield state
 
 
+def has_state(state: State, kind: type) -> bool:
+    """Return whether a state is, or contains, one of a type."""
+    return next(find_states(state, kind), None) is not None
+
+
 def map_states(change: Callable[[Any], Any], state: State, kind: type) -> State:
     """Return a state with `change` applied to those of a type in it, inner ones first."""
-    if next(find_states(state, kind), None) is None:
+    if not has_state(state, kind):
         return state  # with the types of its structures
     if isinstance(state, Mapping):
         state = {key: map_states(change, child, kind) for key, child in state.items()}

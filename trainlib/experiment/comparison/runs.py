@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.jobs import JobResult
+from trainlib.experiment.run_folder import with_nan
 from trainlib.experiment.search.data import TaskCache
 from trainlib.experiment.trial import run_trial
 from trainlib.tools.comparison import SeedRun
@@ -82,18 +82,9 @@ def read_runs(folder: Path) -> dict[RunKey, SeedRun]:
         try:
             values: dict[str, Any] = json.loads(line)
             contender, rate = values.pop("contender"), values.pop("learning_rate")
-            run = SeedRun(**_with_nan(values))
+            run = SeedRun(**with_nan(values))
         except (ValueError, TypeError, KeyError):
             continue
         if not run.failure:
             found[RunKey(contender, run.seed, rate)] = run
     return found
-
-
-def _with_nan(content: Any) -> Any:
-    """Return results with NaN in the place of null, which stands for it in JSON."""
-    if isinstance(content, dict):
-        return {name: _with_nan(x) for name, x in content.items()}
-    if isinstance(content, list):
-        return [_with_nan(x) for x in content]
-    return math.nan if content is None else content
